@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apex_pipeline.api.lake.errors import BusyError
 from apex_pipeline.api.lake.limits import ANSWER_TIMEOUT_S, KEPT_ANSWER_BYTES, KEPT_BYTES, MAX_WAITING
@@ -92,7 +92,8 @@ class KeptAnswers:
         room = len(answer.body) + _OVERHEAD_BYTES
         if not answer.is_kept or room > min(self.limit, KEPT_ANSWER_BYTES):
             return
-        self._kept[key] = answer
+        # A copy, because orjson leaves up to 4 kB unused behind the bytes of an answer.
+        self._kept[key] = replace(answer, body=bytes(memoryview(answer.body)))
         self.size += room
         while self.size > self.limit:
             _, dropped = self._kept.popitem(last=False)

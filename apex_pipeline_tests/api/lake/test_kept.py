@@ -1,7 +1,9 @@
 """Kept answers: bounded, the oldest dropped first, and one made for all who ask at the same time."""
 
 import asyncio
+import tracemalloc
 
+import orjson
 import pytest
 
 from apex_pipeline.api.lake import kept
@@ -25,11 +27,30 @@ def test_equal_requests_at_the_same_time_share_one_answer() -> None:
         answers = KeptAnswers()
         found = await asyncio.gather(*(answers.get("key", make) for _ in range(50)))
         assert len({id(one) for one in found}) == 1
-        assert await answers.get("key", make) is found[0]
+        assert await answers.get("key", make) == found[0]
         assert (answers.counts.made, answers.counts.shared, answers.counts.hits) == (1, 49, 1)
 
     asyncio.run(ask())
     assert len(made) == 1
+
+
+def test_what_is_kept_takes_as_much_memory_as_is_counted() -> None:
+    number = 1_000
+
+    async def make() -> Answer:
+        return Answer(orjson.dumps("x" * 100), "application/json", '"tag"')
+
+    async def keep() -> int:
+        answers = KeptAnswers()
+        tracemalloc.start()
+        for key in range(number):
+            await answers.get(key, make)
+        used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert answers.counts.dropped == 0
+        return used - answers.size
+
+    assert asyncio.run(keep()) <= 0
 
 
 def test_the_size_is_bounded_and_the_least_used_goes_first() -> None:
